@@ -81,8 +81,8 @@ func TestCountersOfRefusals(t *testing.T) {
 	}
 }
 
-// TestReclaimCutShort: a reclaim that dies after any of its steps is done again by another process, and each reference
-// that the dead process held is counted once as returned.
+// TestReclaimCutShort: a reclaim that dies after any of its steps is done again by another process, and the tally
+// counts each reference of the dead process once as returned.
 func TestReclaimCutShort(t *testing.T) {
 	cuts := map[string]func(by, dead *Member){
 		"nothing":     func(by, dead *Member) {},

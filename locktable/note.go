@@ -2,6 +2,7 @@ package locktable
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -17,11 +18,9 @@ func (u *turn) mayHaveLostNoteLocked(ident uint64) bool {
 	if any == 0 {
 		return u.p.lostAll.Load() != 0
 	}
-	for i := range u.p.lost {
-		if u.p.lost[i].Load() == max(ident, 1) {
-			u.p.lost[i].Store(0)
-			return true
-		}
+	if at := u.lostNoteLocked(ident); at != nil {
+		at.Store(0)
+		return true
 	}
 	return u.p.lostAll.Load() != 0
 }
@@ -29,15 +28,18 @@ func (u *turn) mayHaveLostNoteLocked(ident uint64) bool {
 // remembersLostNoteLocked reports whether a new head of a name would be told that there may have been a death. It runs
 // under the partition's lock.
 func (u *turn) remembersLostNoteLocked(ident uint64) bool {
-	if u.p.lostAll.Load() != 0 {
-		return true
-	}
+	return u.p.lostAll.Load() != 0 || u.lostNoteLocked(ident) != nil
+}
+
+// lostNoteLocked returns the place of the partition that remembers the hash of a name whose note of a death is forgotten,
+// nil if none does. It runs under the partition's lock.
+func (u *turn) lostNoteLocked(ident uint64) *atomic.Uint64 {
 	for i := range u.p.lost {
-		if u.p.lost[i].Load() == max(ident, 1) {
-			return true
+		if at := &u.p.lost[i]; at.Load() == max(ident, 1) {
+			return at
 		}
 	}
-	return false
+	return nil
 }
 
 // rememberLostNoteLocked remembers the hash of a name whose note of a death is forgotten. It runs under the

@@ -39,7 +39,7 @@ func (t *Table) sweepDead(ctx context.Context, rows []int) {
 	}
 }
 
-// sweepPart sweeps one partition, whose lock it takes by lockPart. It does nothing if the dead session's row is
+// sweepPart sweeps one partition. It takes the lock of that by lockPart. It does nothing if the dead session's row is
 // another's by now.
 func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err error) {
 	defer fault.Return(&err, fault.Catch())

@@ -30,7 +30,7 @@ func FindLocks(r shm.Region, alive func(Peer) bool) (list []LockAt, err error) {
 	}
 	for i := 0; i <= len(words)-lwLockWords; {
 		owner := PeerOf(words[i].Load())
-		if owner.Row < 0 || owner.Row >= MaxRows || owner.Incarnation == 0 || !alive(owner) {
+		if !canBe(owner) || !alive(owner) {
 			i++
 			continue
 		}
